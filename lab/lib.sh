@@ -1,0 +1,43 @@
+# shellcheck shell=bash
+# Sourced by every tool: where things lie, how a step is told, how an error is told.
+set -euo pipefail
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+B=${BUILD:-$top/build}
+tree=$B/linux
+jobs=${JOBS:-$(nproc)}
+export LC_ALL=C TZ=UTC KBUILD_BUILD_TIMESTAMP=2026-01-01 KBUILD_BUILD_USER=lab KBUILD_BUILD_HOST=lab
+export CCACHE_DIR=${CCACHE_DIR:-$B/ccache} CCACHE_NOHASHDIR=1 CCACHE_BASEDIR=$B CCACHE_MAXSIZE=20G
+log=${LAB_LOG:-/dev/null}
+
+# die MESSAGE [NEXT COMMAND]: one clear message, the next thing to do, a false exit.
+die() {
+	printf 'error: %s\n' "$1" >&2
+	[ $# -lt 2 ] || printf '  next: %s\n' "$2" >&2
+	exit 1
+}
+
+# verb NAME: this script is `make NAME`; its log is build/log/NAME.log.
+verb() {
+	mkdir -p "$B/log" 2>/dev/null || die "cannot write $B/log (disk full or read-only?)" "df -h $top"
+	log=$B/log/$1.log
+	{ : >"$log"; } 2>/dev/null || die "cannot write $log (disk full or read-only?)" "df -h $B"
+	export LAB_LOG=$log
+}
+
+step() { printf '[%02d:%02d] %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*"; echo "== $*" >>"$log"; }
+
+# quiet COMMAND...: print it, keep what it says in the log, show the end of that if it fails.
+quiet() {
+	printf '  $ %s\n' "${*/#$top\//}" | cut -c 1-200
+	echo "\$ $*" >>"$log"
+	"$@" >>"$log" 2>&1 && return
+	local rc=$? avail
+	tail -n 15 "$log" | sed 's/^/  | /' >&2
+	avail=$(df -Pk "$B" | awk 'NR==2 { print $4 }')
+	[ "$avail" -gt 65536 ] || die "the disk below $B is full ($avail KiB left)" "df -h $B; make clean"
+	printf '  log: %s\n' "$log" >&2
+	return $rc
+}
+
+# series_patches [CHAPTER]: the paths below patches/, in order.
+series_patches() { grep -E "^${1:-[a-z]+}/[^ ]+\.patch$" "$top/patches/series" || true; }
