@@ -5,6 +5,7 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 B=${BUILD:-$top/build}
 tree=$B/linux
 jobs=${JOBS:-$(nproc)}
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH # the Debian tools, whatever else lies about
 export LC_ALL=C TZ=UTC KBUILD_BUILD_TIMESTAMP=2026-01-01 KBUILD_BUILD_USER=lab KBUILD_BUILD_HOST=lab
 export CCACHE_DIR=${CCACHE_DIR:-$B/ccache} CCACHE_NOHASHDIR=1 CCACHE_BASEDIR=$B CCACHE_MAXSIZE=20G
 log=${LAB_LOG:-/dev/null}
