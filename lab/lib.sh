@@ -36,7 +36,7 @@ quiet() {
 	tail -n 15 "$log" | sed 's/^/  | /' >&2
 	avail=$(df -Pk "$B" | awk 'NR==2 { print $4 }')
 	[ "$avail" -gt 65536 ] || die "the disk below $B is full ($avail KiB left)" "df -h $B; make clean"
-	printf '  log: %s\n' "$log" >&2
+	[ "$log" = /dev/null ] || printf '  log: %s\n' "$log" >&2
 	return $rc
 }
 

@@ -1,6 +1,8 @@
 # One `test result` a line from the guest's log: whole tests, and the subtests of TAP, userfaultfd and khugepaged.
 function tell(name, result) {
-	gsub(/0x[0-9a-f]+/, "0x*", name); gsub(/[ \t]+/, " ", name); sub(/ $/, "", name)
+	# what a test measured is not its name
+	gsub(/0x[0-9a-f]+/, "0x*", name); sub(/child with [0-9]+MB/, "child with *MB", name); sub(/Extra pages [0-9].*/, "Extra pages", name)
+	gsub(/[ \t]+/, " ", name); sub(/ $/, "", name)
 	if (++seen[name] > 1) name = name " (" seen[name] ")"
 	print name, result
 }
