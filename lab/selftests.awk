@@ -1,7 +1,7 @@
 # One `test result` a line from the guest's log: whole tests, and the subtests of TAP, userfaultfd and khugepaged.
 function tell(name, result) {
 	# what a test measured is not its name
-	gsub(/0x[0-9a-f]+/, "0x*", name); sub(/child with [0-9]+MB/, "child with *MB", name); sub(/Extra pages [0-9].*/, "Extra pages", name)
+	gsub(/0x[0-9a-f]+/, "0x*", name); sub(/child with [0-9]+MB/, "child with *MB", name); sub(/Extra pages [0-9].*/, "Extra pages", name); sub(/xfs_dir_[A-Za-z0-9]+/, "xfs_dir_*", name)
 	gsub(/[ \t]+/, " ", name); sub(/ $/, "", name)
 	if (++seen[name] > 1) name = name " (" seen[name] ")"
 	print name, result
