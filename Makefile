@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export ACCEL CPUS FULL SUITE QUICK JOBS
-.PHONY: help run test tree export check map gates kunit selftests bench shell clean
+.PHONY: help run test tree export check map gates kunit selftests mutants bench shell clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,8 @@ kunit: ## the KUnit suites in the guest (SUITE=glob narrows it, DEBUG=1 takes th
 	@lab/deps && lab/tree && lab/build $(if $(DEBUG),debug,lab) && lab/kunit -o $(if $(DEBUG),debug,lab)
 selftests: ## the quick selftests (FULL=1: all of selftests/mm; CPUS=n; DEBUG=1 takes the debug kernel)
 	@lab/deps && lab/tree && lab/build $(if $(DEBUG),debug,lab) && lab/selftests -o $(if $(DEBUG),debug,lab)
+mutants: ## each break in lab/mutants/ must turn exactly the tests it names red (NAMES="..." narrows it)
+	@lab/mutate $(NAMES)
 bench: ## instruction counts of base, each chapter's end and the whole series, side by side
 	@lab/deps && lab/tree && lab/bench
 shell: ## a shell in the booted guest
