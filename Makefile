@@ -1,8 +1,8 @@
 # Typed memory descriptors for Linux 6.12: one target a verb, `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-export ACCEL CPUS FULL SUITE QUICK JOBS
-.PHONY: help run test tree export check map gates kunit selftests mutants bench shell clean
+export ACCEL CPUS FULL SUITE QUICK JOBS FROM CHAPTER
+.PHONY: help run test tree export check map gates kunit selftests mutants bisect layout bench shell clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,10 @@ selftests: ## the quick selftests (FULL=1: all of selftests/mm; CPUS=n; DEBUG=1 
 	@lab/deps && lab/tree && lab/build $(if $(DEBUG),debug,lab) && lab/selftests -o $(if $(DEBUG),debug,lab)
 mutants: ## each break in lab/mutants/ must turn exactly the tests it names red (NAMES="..." narrows it)
 	@lab/mutate $(NAMES)
+bisect: ## every patch builds, boots and passes KUnit; each chapter's end in the lab configuration too (CHAPTER=, FROM=)
+	@lab/deps && lab/tree && lab/bisect
+layout: ## the members of struct page and the descriptors against a list; code that must not compile (RECORD=1: a new list)
+	@lab/deps && lab/tree && lab/layout $(if $(RECORD),-r $$(sed -n 's/^# flavour //p' lab/expected/layout.txt))
 bench: ## instruction counts of base, each chapter's end and the whole series, side by side
 	@lab/deps && lab/tree && lab/bench
 shell: ## a shell in the booted guest
