@@ -46,6 +46,35 @@ p << member.p;
 @@
 out(p, "member", m)
 
+@each@
+struct page *x;
+iterator i;
+expression list es;
+identifier m;
+statement S;
+position p;
+@@
+ i(x,es,m@p) S
+
+@script:python@
+m << each.m;
+p << each.p;
+@@
+out(p, "member", m)
+
+@typed@
+identifier f;
+identifier m =~ "^(MEMBERS)$";
+position p;
+@@
+ f(...,struct page,m@p)
+
+@script:python@
+m << typed.m;
+p << typed.p;
+@@
+out(p, "member", m)
+
 @known@
 type T;
 T x;
@@ -137,10 +166,6 @@ position p;
  x ==@p &y->page
 |
  x !=@p &y->page
-|
- &y->page ==@p x
-|
- &y->page !=@p x
 )
 
 @script:python@
