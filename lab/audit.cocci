@@ -1,9 +1,9 @@
-// The matches of `make audit`: LINE<TAB>COLUMN<TAB>FUNCTION<TAB>WHAT<TAB>NAME[<TAB>TEXT] for each.
+// The matches of `make audit`: BLOB<TAB>LINE<TAB>COLUMN<TAB>FUNCTION<TAB>WHAT<TAB>NAME[<TAB>TEXT] for each.
 // FUNCTIONS and MEMBERS come from lab/audit.columns. No include is read: what is declared in the file itself is known to be
 // a struct page; what is not (`guess`) is judged by its text in lab/audit-report, unless its type is known to be another.
 @initialize:python@
 @@
-import re
+import os, re
 
 def macro(file, line):
     """The name of the macro around a line, if there is one."""
@@ -19,7 +19,7 @@ def out(places, *what):
         f = p.current_element
         if f == "something_else":
             f = macro(p.file, int(p.line))
-        print("\t".join([p.line, p.column, f] + [re.sub(r"\s+", "", w) if i > 1 else w for i, w in enumerate(what)]))
+        print("\t".join([os.path.basename(p.file)[:-2], p.line, p.column, f] + [re.sub(r"\s+", "", w) if i > 1 else w for i, w in enumerate(what)]))
 
 @call@
 identifier f =~ "^(FUNCTIONS)$";
