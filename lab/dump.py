@@ -3,17 +3,18 @@
 
 vmcore: drgn walks from the pid and the addresses on the guest's console to slab objects, page tables and folios by the
 kernel's own debug information, and counts all pages against the kernel's counters. crash.txt: what crash said of the same.
-filtered: which pages makedumpfile left out, by what they are; then the walk without them. lab/expected/dump.txt says what
-is demanded. --plant damages what drgn reads, in one place after the other: exactly the checks that look there must fail.
+filtered: which pages makedumpfile left out, by what they are; then the walk without them. lab/expected/dump.txt has the rules.
+--plant damages what drgn reads, in one place after the other: exactly the checks that look there must fail.
 """
 import collections, contextlib, io, os, re, struct, sys
 from drgn import FaultError, Object, Program, sizeof
-from drgn.helpers.linux import (find_task, for_each_online_cpu, for_each_online_node, for_each_slab_cache, page_to_pfn,
-    page_to_virt, per_cpu_ptr, pfn_to_page, phys_to_virt, rbtree_inorder_for_each_entry, virt_to_page)
+from drgn.helpers.linux import (PageHead, PageLRU, PageReserved, compound_head, find_task, for_each_online_cpu,
+    for_each_online_node, for_each_page, for_each_slab_cache, page_to_pfn, page_to_phys, page_to_virt, per_cpu_ptr, phys_to_page,
+    phys_to_virt, rbtree_inorder_for_each_entry as each, virt_to_page, virt_to_pfn)
 
 PFN_MASK = 0xffffffffff000
 MAPPED = {"anon": 0, "file": 0, "large": 4, "huge": 9} # what the guest maps, and the order of the folios
-results = {}
+results, lost = {}, set()
 prefix = "" # of the checks' names: set while the filtered dump is read
 
 def check(good, name, detail):
@@ -25,68 +26,45 @@ def section(name, function, *args):
     try:
         function(*args)
     except (FaultError, LookupError, AttributeError, TypeError, ValueError) as e:
-        gone = prefix and isinstance(e, FaultError) and rule("filter", "slab-odd") == "gone" and kind_at(e.address) == "slab-odd"
+        gone = prefix and isinstance(e, FaultError) and virt_to_pfn(prog, e.address).value_() in lost
         check(gone, name, "%s: %s%s" % (type(e).__name__, e, ", as the rule for slab-odd says" if gone else ""))
 
-def rule(what, name):
-    return rules[what].get(name, "no rule")
-
 # What a page is. The chapters that give a kind of memory its own descriptor change these few functions.
-
-def flag(page, name):
-    return page.flags.value_() >> prog["PG_" + name].value_() & 1
-
-def head_of(page):
-    word = page.compound_head.value_()
-    return Object(prog, "struct page *", word - 1) if word & 1 else page
-
 def page_type_of(page):
     """The type's name, such as "slab"; "-" when the field is a mapcount."""
     return types.get(page.page_type.value_() >> 24, "-")
 
 def descriptor_of(page, type, struct):
-    head = head_of(page)
+    head = compound_head(page)
     if page_type_of(head) != type:
         raise ValueError("pfn %#x has the type '%s', not '%s'" % (page_to_pfn(page), page_type_of(head), type))
     return Object(prog, struct, head)
 
-def slab_of(page):
-    return descriptor_of(page, "slab", "struct slab *")
-
-def ptdesc_of(page, level):
-    return descriptor_of(page, rule("table", level), "struct ptdesc *")
-
-def folio_of(page):
-    return descriptor_of(page, "-", "struct folio *")
+def slab_of(page): return descriptor_of(page, "slab", "struct slab *")
+def ptdesc_of(page, level): return descriptor_of(page, rules["table", level], "struct ptdesc *")
+def folio_of(page): return descriptor_of(page, "-", "struct folio *")
 
 def kind_of(page):
     """What a page is, but for the free pages behind a "buddy" one."""
-    head = head_of(page)
+    head = compound_head(page)
     type, word, tail = page_type_of(head), head.mapping.value_() & 3, "" if page == head else "-tail"
     if type != "-":
         return "slab-odd" if type == "slab" and word & 1 and not tail else type
-    if flag(head, "reserved") or not head._refcount.counter.value_():
+    if PageReserved(head) or not head._refcount.counter.value_():
         return "kernel"
-    return "anon" + tail if word == 1 else "cache" + tail if flag(head, "lru") else "kernel"
-
-def kind_at(address):
-    with contextlib.suppress(FaultError):
-        return kind_of(virt_to_page(prog, address))
+    return "anon" + tail if word == 1 else "cache" + tail if PageLRU(head) else "kernel"
 
 def kinds():
     """Yield (page, what it is) for each page of memory."""
     left = 0
-    for pfn in range(prog["max_pfn"].value_()):
-        page = pfn_to_page(prog, pfn)
+    for page in for_each_page(prog):
         with contextlib.suppress(FaultError): # a hole: no struct page
             kind = kind_of(page)
             left = 1 << page.private.value_() if kind == "buddy" else left - 1
             yield page, "free" if left > 0 else kind
 
-# The walks.
-
 def slab(name, obj):
-    page = head_of(virt_to_page(obj))
+    page = compound_head(virt_to_page(obj))
     s = slab_of(page)
     index, rest = divmod(obj.value_() - page_to_virt(page).value_(), s.slab_cache.size.value_())
     cache = s.slab_cache.name.string_().decode()
@@ -97,12 +75,10 @@ def walk(mm, addr):
     """Yield (level, the table's page, entry, bytes an entry maps) down to the leaf."""
     table = mm.pgd.value_()
     top = [("pgd", 48), ("p4d", 39)] if prog["__pgtable_l5_enabled"] else [("pgd", 39)]
-    for level, shift in [*top, ("pud", 30), ("pmd", 21), ("pte", 12)]:
+    for level, shift in *top, ("pud", 30), ("pmd", 21), ("pte", 12):
         entry = prog.read_u64(table + (addr >> shift & 511) * 8)
         yield level, virt_to_page(prog, table), entry, 1 << shift
-        if not entry & 1:
-            raise ValueError("the %s entry for %#x is %#x" % (level, addr, entry))
-        if entry & 0x80 or level == "pte":
+        if entry & 0x80 or not entry & 1:
             return
         table = phys_to_virt(prog, entry & PFN_MASK).value_()
 
@@ -112,40 +88,35 @@ def phys_of(mm, addr):
 
 def tables(kind, mm, addr):
     steps = list(walk(mm, addr))
-    got = [(level, page_type_of(head_of(page))) for level, page, _, _ in steps]
-    check(all(rule("table", level) == type for level, type in got) and got[-1][0] == ("pmd" if kind == "huge" else "pte"),
+    got = [(level, page_type_of(compound_head(page))) for level, page, _, _ in steps]
+    check(all(rules["table", level] == type for level, type in got) and got[-1][0] == ("pmd" if kind == "huge" else "pte"),
           "table " + kind, "the types are " + ", ".join("%s %s" % g for g in got))
     owner = ptdesc_of(steps[0][1], "pgd").pt_mm
     check(owner == mm, "pgd " + kind, "belongs to mm %#x" % owner)
     if kind == "huge":
-        spare = Object(prog, "struct page *", ptdesc_of(steps[-1][1], "pmd").pmd_huge_pte)
-        check(ptdesc_of(spare, "pte"), "deposited table", "pfn %#x" % page_to_pfn(spare))
+        spare = ptdesc_of(Object(prog, "struct page *", ptdesc_of(steps[-1][1], "pmd").pmd_huge_pte), "pte")
+        check(spare, "deposited table", "%#x" % spare)
 
 def folio(kind, mm, addr, offset):
-    page = pfn_to_page(prog, phys_of(mm, addr) >> 12)
+    page = phys_to_page(prog, phys_of(mm, addr))
     if not prefix: # makedumpfile takes the content
         got = prog.read(phys_of(mm, addr), 4096, True)
         want = b"".join(struct.pack("<I4s", o, kind.encode()) for o in range(offset, offset + 4096, 8))
         check(got == want, "content " + kind, "pfn %#x begins with %s" % (page_to_pfn(page), got[:12].hex()))
-    f, head, pages = folio_of(page), head_of(page), 1 << MAPPED[kind]
+    f, head, pages = folio_of(page), compound_head(page), 1 << MAPPED[kind]
     nr = (page_to_pfn(page) - page_to_pfn(head)).value_()
-    order = f._flags_1.value_() & 0xff if flag(head, "head") else 0
+    order = f._flags_1.value_() & 0xff if PageHead(head) else 0
     check(1 << order == pages and nr == addr >> 12 & pages - 1, "folio " + kind, "pfn %#x is page %d of order %d" % (page_to_pfn(page), nr, order))
-
-    # Mapped once: by the PMD, or each page by its PTE. One reference for each, one for each page in the page cache, and
-    # perhaps one of a batch on its way to the LRU lists.
+    # Mapped once: by the PMD, or each page by its PTE. A reference for each, one of the page cache, perhaps one of an LRU batch.
     count = {"huge": "_entire_mapcount", "large": "_large_mapcount"}.get(kind, "_mapcount")
     maps, refs, want = getattr(f, count).counter.value_() + 1, f._refcount.counter.value_(), pages if kind == "large" else 1
     check(maps == want and refs - want - (kind == "file") in (0, 1), "counts " + kind, "%d mappings, %d references" % (maps, refs))
-
     # The reverse map leads back to the task's address.
     word = f.mapping.value_()
     if kind == "file":
-        root = Object(prog, "struct address_space *", word & ~3).i_mmap.rb_root
-        vmas = rbtree_inorder_for_each_entry("struct vm_area_struct", root.address_of_(), "shared.rb")
+        vmas = each("struct vm_area_struct", Object(prog, "struct address_space *", word & ~3).i_mmap.rb_root.address_of_(), "shared.rb")
     else:
-        root = Object(prog, "struct anon_vma *", word & ~3).rb_root.rb_root
-        vmas = [c.vma for c in rbtree_inorder_for_each_entry("struct anon_vma_chain", root.address_of_(), "rb")]
+        vmas = [c.vma for c in each("struct anon_vma_chain", Object(prog, "struct anon_vma *", word & ~3).rb_root.rb_root.address_of_(), "rb")]
     back = [(v.vm_start + ((f.index - v.vm_pgoff) + nr) * 4096).value_() for v in vmas if v.vm_mm == mm]
     check(word & 3 == (kind != "file") and addr in back, "rmap " + kind, "mapped at " + " ".join(map(hex, back)))
 
@@ -154,45 +125,42 @@ def census():
     found, slabs, nr = collections.Counter(), collections.Counter(), prog["NR_PAGETABLE"].value_()
     for page, kind in kinds():
         found[kind] += 1
-        if kind.startswith("slab") and head_of(page) == page:
+        if kind.startswith("slab") and compound_head(page) == page:
             slabs[slab_of(page).slab_cache.value_()] += 1
-    ids = list(for_each_online_node(prog))
-    nodes = [prog["node_data"][i] for i in ids]
-    want = sum(area.nr_free.value_() << o for n in nodes for z in n.node_zones for o, area in enumerate(z.free_area))
+    nodes = {i: prog["node_data"][i] for i in for_each_online_node(prog)}
+    want = sum(area.nr_free.value_() << o for n in nodes.values() for z in n.node_zones for o, area in enumerate(z.free_area))
     check(found["free"] == want > 0, "census free", "%d pages, the zones count %d" % (found["free"], want))
     want = sum(n.vm_stat[nr].counter.value_() + sum(per_cpu_ptr(n.per_cpu_nodestats, c).vm_node_stat_diff[nr].value_()
-               for c in for_each_online_cpu(prog)) for n in nodes)
+               for c in for_each_online_cpu(prog)) for n in nodes.values())
     check(found["table"] == want > 0, "census table", "%d pages, NR_PAGETABLE is %d" % (found["table"], want))
-    want = {c.value_(): sum(c.node[i].nr_slabs.counter.value_() for i in ids) for c in for_each_slab_cache(prog)}
+    want = {c.value_(): sum(c.node[i].nr_slabs.counter.value_() for i in nodes) for c in for_each_slab_cache(prog)}
     wrong = ["%#x: %d, counted %d" % (c, slabs[c], want.get(c, 0)) for c in {*slabs, *want} if slabs[c] != want.get(c, 0)]
     check(slabs and not wrong, "census slab", "%d slabs of %d caches; wrong: %s" % (sum(slabs.values()), len(want), ", ".join(wrong) or "none"))
 
 def walks():
-    t = Object(prog, "struct task_struct *", task)
-    section("slab task_struct", slab, "task_struct", t)
-    section("slab mm_struct", slab, "mm_struct", t.mm)
+    section("slab task_struct", slab, "task_struct", task)
+    section("slab mm_struct", slab, "mm_struct", task.mm)
     for kind, (addr, offset) in looked_at.items():
-        section("table " + kind, tables, kind, t.mm, addr)
-        section("folio " + kind, folio, kind, t.mm, addr, offset)
+        section("table " + kind, tables, kind, task.mm, addr)
+        section("folio " + kind, folio, kind, task.mm, addr, offset)
     section("census", census)
 
 def crash():
     """What drgn finds has to be what crash said, in its words."""
     said = open(where + "/crash.txt", errors="replace").read()
     def seen(name, lines):
-        lines = list(lines())
-        lost = [line for line in lines if not re.search(line, said, re.M)]
-        check(not lost, name, "does not say " + " nor ".join(lost) if lost else "says " + " and ".join(lines))
+        no = [line for line in lines() if not re.search(line, said, re.M)]
+        check(not no, name, "does not say " + " nor ".join(no) if no else "says the same")
     def head_line(page):
         f = folio_of(page)
-        yield "^%x +%x +%x +%x +%d %x" % (page, page_to_pfn(page) << 12, f.mapping, f.index, f._refcount.counter, f.flags)
-    mm, page = task.mm, head_of(virt_to_page(task.mm))
+        yield "^%x +%x +%x +%x +%d %x" % (page, page_to_phys(page), f.mapping, f.index, f._refcount.counter, f.flags)
+    mm, page = task.mm, compound_head(virt_to_page(task.mm))
     section("crash slab", seen, "crash slab", lambda: ["^%x .* mm_struct$" % slab_of(page).slab_cache, r"^ *\[%x\]" % mm,
             "^ *%x  %x +0 +%d " % (page, page_to_virt(page), slab_of(page).objects)])
     for kind, (addr, offset) in looked_at.items():
         section("crash table " + kind, seen, "crash table " + kind,
                 lambda: ["^ *%x +%x " % (addr, phys_of(mm, addr)), *(r"\b%x\b" % entry for _, _, entry, _ in walk(mm, addr))])
-        section("crash folio " + kind, seen, "crash folio " + kind, lambda: head_line(head_of(pfn_to_page(prog, phys_of(mm, addr) >> 12))))
+        section("crash folio " + kind, seen, "crash folio " + kind, lambda: head_line(compound_head(phys_to_page(prog, phys_of(mm, addr)))))
         seen("crash content " + kind, lambda: ["^ *%x:  %s%08x " % (addr, kind.encode()[3::-1].hex(), offset)])
 
 def filters():
@@ -200,27 +168,26 @@ def filters():
     count, pages = collections.defaultdict(collections.Counter), collections.Counter()
     def read(program, page):
         with contextlib.suppress(FaultError):
-            return program.read(page_to_pfn(page).value_() << 12, 4096, True)
+            return program.read(page_to_phys(page).value_(), 4096, True)
         return bytes(4096)
     for page, kind in kinds():
         want, got = read(prog, page), read(left, page)
         pages[kind] += 1
         count[kind]["kept" if got == want else "gone" if not any(got) else "changed"] += any(want)
-    for kind in sorted({*pages, *rules["filter"]}):
-        n, must = count[kind], rule("filter", kind)
+        lost.update([page_to_pfn(page).value_()] if kind == "slab-odd" else [])
+    for kind in sorted({*pages, *(k for what, k in rules if what == "filter")}):
+        n, must = count[kind], rules.get(("filter", kind), "in the rules")
         check(n[must] == sum(n.values()) and (pages[kind] or kind == "slab-odd"), "filter " + kind, "%d pages, those not zero: %s; must be %s"
               % (pages[kind], ", ".join("%d %s" % (i, s) for s, i in sorted(n.items()) if i) or "none", must))
 
 def plants():
     """Yield (what is damaged, where, its value then, the checks that must fail)."""
-    page = {kind: pfn_to_page(prog, phys_of(task.mm, addr) >> 12) for kind, (addr, _) in looked_at.items()}
+    page = {kind: phys_to_page(prog, phys_of(task.mm, addr)) for kind, (addr, _) in looked_at.items()}
     table = {kind: list(walk(task.mm, addr))[-1][1] for kind, (addr, _) in looked_at.items()}
     ptes = {kind: Object(prog, "unsigned long *", page_to_virt(t)) for kind, t in table.items()}
     f, pte = {kind: folio_of(p) for kind, p in page.items()}, ptes["large"][looked_at["large"][0] >> 12 & 511]
     area = prog["node_data"][0].node_zones[prog["ZONE_DMA32"]].free_area[0]
-    slab_page, slab_red = head_of(virt_to_page(task.mm)), ["slab mm_struct", "census slab", "crash slab"]
-    yield "the type of a slab", slab_page.page_type, 0xffffffff, slab_red
-    yield "the cache of a slab", slab_of(slab_page).slab_cache, slab_of(virt_to_page(task)).slab_cache, slab_red
+    yield "the type of a slab", compound_head(virt_to_page(task.mm)).page_type, 0xffffffff, ["slab mm_struct", "census slab", "crash slab"]
     yield "the type of a page table", table["anon"].page_type, 0xffffffff, ["table anon", "census table"]
     yield "the owner of the pgd", ptdesc_of(virt_to_page(task.mm.pgd), "pgd").pt_mm, 0, ["pgd " + kind for kind in MAPPED]
     yield "the deposited page table", ptdesc_of(table["huge"], "pmd").pmd_huge_pte, page["anon"], ["table huge"]
@@ -233,8 +200,8 @@ def plants():
     yield "the mapping of a folio", f["file"].mapping, f["file"].mapping.value_() | 1, ["rmap file", "crash folio file"]
     yield "the index of a folio", f["anon"].index, f["anon"].index + 1, ["rmap anon", "crash folio anon"]
     yield "the count of free pages", area.nr_free, area.nr_free + 1, ["census free"]
-    yield "the type of a free page", next(p for p, kind in kinds() if kind == "free").page_type, 0xffffffff, ["census free"]
-    yield "an unused entry of a page table", ptes["anon"][511], 2, ["filter table"]
+    if filtered:
+        yield "an unused entry of a page table", ptes["anon"][511], 2, ["filter table"]
 
 def poke(at, value):
     """Let drgn see this value from now on; the file stays as it is."""
@@ -246,42 +213,37 @@ def plant():
     verdicts = {}
     for what, at, value, red in list(plants()):
         old = at.value_()
-        results.clear()
         poke(at, int(value))
         with contextlib.redirect_stdout(io.StringIO()):
             for look in [filters] if red == ["filter table"] else [walks, crash]:
                 section(look.__name__, look)
         poke(at, old)
         verdicts[what] = sorted(red), sorted(name for name, good in results.items() if not good)
-    results.clear()
+        results.clear()
     for what, (want, got) in verdicts.items():
         check(got == want, "planted " + what, "red is " + (", ".join(got) or "nothing"))
 
-def open_dump(core):
-    program = Program()
+*planting, where, vmlinux = sys.argv[1:]
+with open(os.path.dirname(os.path.abspath(__file__)) + "/expected/dump.txt") as f:
+    rules = {(what, name): value for what, name, value, *_ in (line.split() for line in f if line[0] != "#")}
+told = open(where + "/console", errors="replace").read()
+looked_at = {k: (int(a, 16), int(a, 16) - int(s, 16)) for k, s, a in re.findall(r"^DUMP map (\w+) (\w+) (\w+)", told, re.M)}
+prog, left, filtered = Program(), Program(), os.path.exists(where + "/filtered")
+for program, core in [(prog, where + "/vmcore"), (left, where + "/filtered")][:1 + filtered]:
     try:
         program.set_core_dump(core)
         program.load_debug_info([vmlinux])
-        program["init_uts_ns"].name.release.string_()
     except Exception as e:
         sys.exit("error: drgn cannot read %s: %s\n  next: drgn -c %s -s %s" % (core, e, core, vmlinux))
-    return program
-
-*planting, where, vmlinux = sys.argv[1:]
-rules = collections.defaultdict(dict)
-for line in open(os.path.dirname(os.path.abspath(__file__)) + "/expected/dump.txt"):
-    if not line.startswith("#"):
-        what, name, value, *_ = line.split()
-        rules[what][name] = value
-told = open(where + "/console", errors="replace").read()
-looked_at = {k: (int(a, 16), int(a, 16) - int(s, 16)) for k, s, a in re.findall(r"^DUMP map (\w+) (\w+) (\w+)", told, re.M)}
-prog, left = open_dump(where + "/vmcore"), open_dump(where + "/filtered")
 types = {n: t[5:] for t, n in prog.type("enum pagetype").enumerators if t != "PGTY_mapcount_underflow"}
 task = find_task(prog, int(re.search(r"^DUMP pid (\d+)", told, re.M).group(1)))
-for look in [plant] if planting else [walks, crash, filters]:
+for look in [plant] if planting else [walks, crash]:
     section(look.__name__, look)
 if not planting:
-    prog, prefix = left, "filtered: "
+    check(filtered == (rules["makedumpfile", "-d"] == "filters"), "makedumpfile", "filters" if filtered else "refuses")
+if filtered and not planting:
+    section("filters", filters)
+    prog, prefix, task = left, "filtered: ", Object(left, "struct task_struct *", task)
     walks()
 print("%d passed, %d failed" % (sum(results.values()), len(results) - sum(results.values())))
 sys.exit(not all(results.values()))
