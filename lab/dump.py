@@ -229,14 +229,14 @@ with open(os.path.dirname(os.path.abspath(__file__)) + "/expected/dump.txt") as 
 told = open(where + "/console", errors="replace").read()
 looked_at = {k: (int(a, 16), int(a, 16) - int(s, 16)) for k, s, a in re.findall(r"^DUMP map (\w+) (\w+) (\w+)", told, re.M)}
 prog, left, filtered = Program(), Program(), os.path.exists(where + "/filtered")
-for program, core in [(prog, where + "/vmcore"), (left, where + "/filtered")][:1 + filtered]:
-    try:
+try:
+    for program, core in [(prog, where + "/vmcore"), (left, where + "/filtered")][:1 + filtered]:
         program.set_core_dump(core)
         program.load_debug_info([vmlinux])
-    except Exception as e:
-        sys.exit("error: drgn cannot read %s: %s\n  next: drgn -c %s -s %s" % (core, e, core, vmlinux))
+    task = find_task(prog, int(re.search(r"^DUMP pid (\d+)", told, re.M).group(1)))
+except Exception as e:
+    sys.exit("error: drgn cannot read %s: %s\n  next: drgn -c %s -s %s; less %s/console" % (core, e, core, vmlinux, where))
 types = {n: t[5:] for t, n in prog.type("enum pagetype").enumerators if t != "PGTY_mapcount_underflow"}
-task = find_task(prog, int(re.search(r"^DUMP pid (\d+)", told, re.M).group(1)))
 for look in [plant] if planting else [walks, crash]:
     section(look.__name__, look)
 if not planting:
