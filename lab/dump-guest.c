@@ -57,7 +57,7 @@ static void workload(void)
 	map("anon", (char *)0x10000000, 64 << 10, -1, MADV_NOHUGEPAGE);
 	map("file", (char *)0x20000000, 64 << 10, fd, MADV_NORMAL);
 	map("large", (char *)0x30000000, 64 << 10, -1, MADV_HUGEPAGE);
-	map("huge", (char *)0x40000000, 4 << 20, -1, MADV_HUGEPAGE);
+	map("huge", (char *)0x40000000, 2 << 20, -1, MADV_HUGEPAGE);
 	printf("DUMP ready\n");
 	for (;;)
 		; /* crash looks for tasks on the CPUs only */
