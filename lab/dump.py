@@ -193,7 +193,7 @@ def plants():
     yield "the deposited page table", ptdesc_of(table["huge"], "pmd").pmd_huge_pte, page["anon"], ["table huge"]
     yield "a PTE", pte, pte + 4096, ["content large", "folio large", "rmap large", "crash table large"]
     yield "a byte of the huge page", Object(prog, "char", address=page_to_virt(page["huge"])), 88, ["content huge"]
-    yield "the head of a tail page", page["large"].compound_head, 0, ["folio large", "counts large", "crash folio large"]
+    yield "the head of a tail page", page["large"].compound_head, 0, ["folio large", "counts large"]
     yield "the order of a folio", f["huge"]._flags_1, 8, ["folio huge"]
     yield "a mapcount", f["anon"]._mapcount.counter, 1, ["counts anon"]
     yield "a reference count", f["file"]._refcount.counter, 9, ["counts file", "crash folio file"]
