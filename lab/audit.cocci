@@ -75,6 +75,20 @@ p << typed.p;
 @@
 out(p, "member", m)
 
+@next@
+struct page *x;
+identifier f =~ "^list_(next|prev)_entry";
+identifier m;
+position p;
+@@
+ f(x,m@p)
+
+@script:python@
+m << next.m;
+p << next.p;
+@@
+out(p, "member", m)
+
 @known@
 type T;
 T x;
