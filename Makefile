@@ -42,8 +42,8 @@ arm64: ## the KUnit suites and the series' own selftests on arm64, under QEMU
 	@lab/deps arm64 && lab/tree && lab/arm64
 dump: ## a crash dump of the series' kernel, read with drgn, crash and makedumpfile (PLANT=1: show that it can fail)
 	@lab/deps dump && lab/tree && lab/dump $(if $(PLANT),--plant)
-audit: ## who knows of tail pages, who reaches into struct page: results/audit.txt and a plot
-	@lab/deps audit && lab/tree && lab/audit
+audit: ## who knows of tail pages, who reaches into struct page: results/audit.txt and a plot (NEW=1: is it current?)
+	@lab/deps audit && lab/tree && lab/audit $(if $(NEW),-n)
 mail: ## build/mail: the chapters, or CHAPTER=name, as mail ready for git send-email, checked with git am and b4
 	@lab/deps mail && lab/tree && lab/mail $(CHAPTER)
 bump: ## try the series on another VERSION=6.12.y-... of the base (DRY=1: write nothing in any case)
