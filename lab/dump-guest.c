@@ -60,7 +60,7 @@ static void workload(void)
 	map("huge", (char *)0x40000000, 2 << 20, -1, MADV_HUGEPAGE);
 	printf("DUMP ready\n");
 	for (;;)
-		; /* crash looks for tasks on the CPUs only */
+		pause();
 }
 
 int main(void)

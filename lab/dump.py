@@ -8,10 +8,8 @@ filtered: which pages makedumpfile left out, by what they are; then the walk wit
 """
 import collections, contextlib, io, os, re, struct, sys
 from drgn import FaultError, Object, Program, sizeof
-from drgn.helpers.linux import (PageHead, PageLRU, PageReserved, compound_head, find_task, for_each_online_cpu,
-    for_each_online_node, for_each_page, for_each_slab_cache, page_to_pfn, page_to_phys, page_to_virt, per_cpu_ptr, phys_to_page,
-    phys_to_virt, rbtree_inorder_for_each_entry as each, virt_to_page, virt_to_pfn)
-
+from drgn.helpers.linux import *
+each = rbtree_inorder_for_each_entry
 PFN_MASK = 0xffffffffff000
 MAPPED = {"anon": 0, "file": 0, "large": 4, "huge": 9} # what the guest maps, and the order of the folios
 results, lost = {}, set()
@@ -30,22 +28,25 @@ def section(name, function, *args):
         check(gone, name, "%s: %s%s" % (type(e).__name__, e, ", as the rule for slab-odd says" if gone else ""))
 
 # What a page is. The chapters that give a kind of memory its own descriptor change these few functions.
+def memdesc_of(page):
+    word = page.memdesc.v.value_() if memdescs else 0
+    return word if word & 15 in memdescs else 0 # what leads to no descriptor is nothing here
+
 def page_type_of(page):
-    """The type's name, such as "slab"; "-" when the field is a mapcount."""
-    return types.get(page.page_type.value_() >> 24, "-")
+    """The type's name, such as "slab"; "-" when there is neither a descriptor nor a page type."""
+    return memdescs[memdesc_of(page) & 15] if memdesc_of(page) else types.get(page.page_type.value_() >> 24, "-")
 
 def descriptor_of(page, type, struct):
     head = compound_head(page)
     if page_type_of(head) != type:
         raise ValueError("pfn %#x has the type '%s', not '%s'" % (page_to_pfn(page), page_type_of(head), type))
-    return Object(prog, struct, head)
+    return Object(prog, struct, memdesc_of(head) & ~15 or head)
 
 def slab_of(page): return descriptor_of(page, "slab", "struct slab *")
-def ptdesc_of(page, level): return descriptor_of(page, rules["table", level], "struct ptdesc *")
+def ptdesc_of(page, level): return descriptor_of(page, rules[tables_have, level], "struct ptdesc *")
 def folio_of(page): return descriptor_of(page, "-", "struct folio *")
 
 def kind_of(page):
-    """What a page is, but for the free pages behind a "buddy" one."""
     head = compound_head(page)
     type, word, tail = page_type_of(head), head.mapping.value_() & 3, "" if page == head else "-tail"
     if type != "-":
@@ -55,8 +56,7 @@ def kind_of(page):
     return "anon" + tail if word == 1 else "cache" + tail if PageLRU(head) else "kernel"
 
 def kinds():
-    """Yield (page, what it is) for each page of memory."""
-    left = 0
+    left = 0 # of a free block
     for page in for_each_page(prog):
         with contextlib.suppress(FaultError): # a hole: no struct page
             kind = kind_of(page)
@@ -89,10 +89,9 @@ def phys_of(mm, addr):
 def tables(kind, mm, addr):
     steps = list(walk(mm, addr))
     got = [(level, page_type_of(compound_head(page))) for level, page, _, _ in steps]
-    check(all(rules["table", level] == type for level, type in got) and got[-1][0] == ("pmd" if kind == "huge" else "pte"),
+    check(all(rules[tables_have, level] == type for level, type in got) and got[-1][0] == ("pmd" if kind == "huge" else "pte"),
           "table " + kind, "the types are " + ", ".join("%s %s" % g for g in got))
-    owner = ptdesc_of(steps[0][1], "pgd").pt_mm
-    check(owner == mm, "pgd " + kind, "belongs to mm %#x" % owner)
+    check(ptdesc_of(steps[0][1], "pgd").pt_mm == mm, "pgd " + kind, "its owner must be mm %#x" % mm)
     if kind == "huge":
         spare = ptdesc_of(Object(prog, "struct page *", ptdesc_of(steps[-1][1], "pmd").pmd_huge_pte), "pte")
         check(spare, "deposited table", "%#x" % spare)
@@ -146,22 +145,23 @@ def walks():
     section("census", census)
 
 def crash():
-    """What drgn finds has to be what crash said, in its words."""
     said = open(where + "/crash.txt", errors="replace").read()
     def seen(name, lines):
         no = [line for line in lines() if not re.search(line, said, re.M)]
         check(not no, name, "does not say " + " nor ".join(no) if no else "says the same")
-    def head_line(page):
-        f = folio_of(page)
-        yield "^%x +%x +%x +%x +%d %x" % (page, page_to_phys(page), f.mapping, f.index, f._refcount.counter, f.flags)
     mm, page = task.mm, compound_head(virt_to_page(task.mm))
+    def table_lines(addr):
+        return ["^entry %x %d %x$" % (addr, size.bit_length() - 1, entry) for _, _, entry, size in walk(mm, addr)]
+    def folio_lines(kind, addr, offset):
+        head = compound_head(phys_to_page(prog, phys_of(mm, addr)))
+        f = folio_of(head)
+        return ["^word %x %s%08x$" % (addr, kind.encode()[3::-1].hex(), offset),
+                "^folio %x %x %x %x %d %x$" % (addr, head, f.mapping, f.index, f._refcount.counter, f.flags)]
     section("crash slab", seen, "crash slab", lambda: ["^%x .* mm_struct$" % slab_of(page).slab_cache, r"^ *\[%x\]" % mm,
-            "^ *%x  %x +0 +%d " % (page, page_to_virt(page), slab_of(page).objects)])
+            "^ *%x  %x +0 +%d " % (page, page_to_virt(page), slab_of(page).objects), "^task %x %x$" % (task, mm)])
     for kind, (addr, offset) in looked_at.items():
-        section("crash table " + kind, seen, "crash table " + kind,
-                lambda: ["^ *%x +%x " % (addr, phys_of(mm, addr)), *(r"\b%x\b" % entry for _, _, entry, _ in walk(mm, addr))])
-        section("crash folio " + kind, seen, "crash folio " + kind, lambda: head_line(compound_head(phys_to_page(prog, phys_of(mm, addr)))))
-        seen("crash content " + kind, lambda: ["^ *%x:  %s%08x " % (addr, kind.encode()[3::-1].hex(), offset)])
+        section("crash table " + kind, seen, "crash table " + kind, lambda: table_lines(addr))
+        section("crash folio " + kind, seen, "crash folio " + kind, lambda: folio_lines(kind, addr, offset))
 
 def filters():
     """What makedumpfile keeps of each kind of page; it takes those that are all zero, too."""
@@ -187,25 +187,24 @@ def plants():
     ptes = {kind: Object(prog, "unsigned long *", page_to_virt(t)) for kind, t in table.items()}
     f, pte = {kind: folio_of(p) for kind, p in page.items()}, ptes["large"][looked_at["large"][0] >> 12 & 511]
     area = prog["node_data"][0].node_zones[prog["ZONE_DMA32"]].free_area[0]
-    yield "the type of a slab", compound_head(virt_to_page(task.mm)).page_type, 0xffffffff, ["slab mm_struct", "census slab", "crash slab"]
-    yield "the type of a page table", table["anon"].page_type, 0xffffffff, ["table anon", "census table"]
+    def mark(page): return (page.memdesc.v, 0) if memdesc_of(page) else (page.page_type, 0xffffffff)
+    yield "the type of a slab", *mark(compound_head(virt_to_page(task.mm))), ["slab mm_struct", "census slab", "crash slab"]
+    yield "the type of a page table", *mark(table["anon"]), ["table anon", "census table"]
     yield "the owner of the pgd", ptdesc_of(virt_to_page(task.mm.pgd), "pgd").pt_mm, 0, ["pgd " + kind for kind in MAPPED]
     yield "the deposited page table", ptdesc_of(table["huge"], "pmd").pmd_huge_pte, page["anon"], ["table huge"]
     yield "a PTE", pte, pte + 4096, ["content large", "folio large", "rmap large", "crash table large"]
     yield "a byte of the huge page", Object(prog, "char", address=page_to_virt(page["huge"])), 88, ["content huge"]
-    yield "the head of a tail page", page["large"].compound_head, 0, ["folio large", "counts large"]
+    yield "the head of a tail page", page["large"].compound_head, 0, ["folio large", "counts large", "crash folio large"]
     yield "the order of a folio", f["huge"]._flags_1, 8, ["folio huge"]
     yield "a mapcount", f["anon"]._mapcount.counter, 1, ["counts anon"]
     yield "a reference count", f["file"]._refcount.counter, 9, ["counts file", "crash folio file"]
     yield "the mapping of a folio", f["file"].mapping, f["file"].mapping.value_() | 1, ["rmap file", "crash folio file"]
     yield "the index of a folio", f["anon"].index, f["anon"].index + 1, ["rmap anon", "crash folio anon"]
     yield "the count of free pages", area.nr_free, area.nr_free + 1, ["census free"]
-    if filtered:
-        yield "an unused entry of a page table", ptes["anon"][511], 2, ["filter table"]
+    if filtered: yield "an unused entry of a page table", ptes["anon"][511], 2, ["filter table"]
 
 def poke(at, value):
-    """Let drgn see this value from now on; the file stays as it is."""
-    data = value.to_bytes(sizeof(at), "little")
+    data = value.to_bytes(sizeof(at), "little") # drgn's view only; the file stays as it is
     for address, physical in (at.address_, False), (phys_of(prog["init_mm"], at.address_), True):
         prog.add_memory_segment(address, len(data), lambda _, n, offset, __: data[offset:offset + n], physical)
 
@@ -236,6 +235,8 @@ try:
     task = find_task(prog, int(re.search(r"^DUMP pid (\d+)", told, re.M).group(1)))
 except Exception as e:
     sys.exit("error: drgn cannot read %s: %s\n  next: drgn -c %s -s %s; less %s/console" % (core, e, core, vmlinux, where))
+memdescs = {n: t[8:].lower() for t, n in prog.type("enum memdesc_type").enumerators if n} if prog.type("struct page").has_member("memdesc") else {}
+tables_have = "ptdesc" if prog.type("struct ptdesc").has_member("pt_page") else "table" # descriptors of their own, or page types
 types = {n: t[5:] for t, n in prog.type("enum pagetype").enumerators if t != "PGTY_mapcount_underflow"}
 for look in [plant] if planting else [walks, crash]:
     section(look.__name__, look)
