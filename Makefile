@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export ACCEL CPUS FULL SUITE QUICK JOBS FROM CHAPTER PLANT KSRC
-.PHONY: help run test tree export check map gates kunit selftests mutants bisect lint layout bench um arm64 dump audit \
+.PHONY: help run test tree export check map gates kunit selftests mutants bisect lint layout bench hotremove um arm64 dump audit \
 	mail bump deb shell clean
 
 help: ## this list
@@ -10,7 +10,7 @@ help: ## this list
 
 run: ## fetch, patch, build and boot the lab kernel, run KUnit and a workload, print the report
 	@lab/run
-test: ## everything that must pass: check, gates, KUnit, the quick selftests; last line `N passed, N failed`
+test: ## everything that must pass: check, gates, KUnit natively and in the guest, the quick selftests; last line `N passed, N failed`
 	@lab/test
 tree: ## a git tree of the base plus one commit a patch in build/linux
 	@lab/deps && lab/tree
@@ -36,6 +36,8 @@ layout: ## the members of struct page and the descriptors against a list; code t
 	@lab/deps && lab/tree && lab/layout $(if $(RECORD),-r $$(sed -n 's/^# flavour //p' lab/expected/layout.txt))
 bench: ## instruction counts of base, each chapter's end and the whole series, side by side
 	@lab/deps && lab/tree && lab/bench
+hotremove: ## a DIMM with huge pages is taken away from the debug kernel: their page tables go with it
+	@lab/deps && lab/tree && lab/build debug && lab/hotremove
 um: ## the KUnit suites in a user mode kernel, natively (BENCH=1: nanoseconds of base and series, too)
 	@lab/deps && lab/tree && lab/um $(if $(BENCH),-b)
 arm64: ## the KUnit suites and the series' own selftests on arm64, under QEMU
