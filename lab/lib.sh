@@ -7,8 +7,8 @@ tree=$B/linux
 jobs=${JOBS:-$(nproc)}
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH # the Debian tools, whatever else lies about
 export LC_ALL=C TZ=UTC KBUILD_BUILD_TIMESTAMP=2026-01-01 KBUILD_BUILD_USER=lab KBUILD_BUILD_HOST=lab
-# kbuild makes dependency files anyway: depend mode saves a run of the preprocessor for each miss.
-export CCACHE_DIR=${CCACHE_DIR:-$B/ccache} CCACHE_NOHASHDIR=1 CCACHE_BASEDIR=$B CCACHE_MAXSIZE=20G CCACHE_DEPEND=1
+# Not in depend mode: it does not see .incbin, and takes another kernel for this one.
+export CCACHE_DIR=${CCACHE_DIR:-$B/ccache} CCACHE_NOHASHDIR=1 CCACHE_BASEDIR=$B CCACHE_MAXSIZE=20G
 log=${LAB_LOG:-/dev/null}
 
 # die MESSAGE [NEXT COMMAND]: one clear message, the next thing to do, a false exit.
