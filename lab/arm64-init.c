@@ -95,7 +95,7 @@ int main(void)
 	fd = open("/swap", O_RDONLY);
 	need(read(fd, swap, sizeof(swap)) == sizeof(swap), "/swap");
 	close(fd);
-	set("/sys/block/zram0/disksize", "1G", 2);
+	set("/sys/block/zram0/disksize", "256M", 4);
 	set("/dev/zram0", swap, sizeof(swap));
 	need(!swapon("/dev/zram0", 0), "swap");
 	set("/sys/fs/cgroup/cgroup.subtree_control", "+memory", 7);
