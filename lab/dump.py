@@ -43,6 +43,9 @@ def descriptor_of(page, type, struct):
     return Object(prog, struct, memdesc_of(head) & ~15 or head)
 
 def slab_of(page): return descriptor_of(page, "slab", "struct slab *")
+def slab_start(s):
+    """The address of its first object; slabs have it where they are no overlay of struct page."""
+    return s.addr.value_() if hasattr(s, "addr") else page_to_virt(Object(prog, "struct page *", s)).value_()
 def ptdesc_of(page, level): return descriptor_of(page, rules[tables_have, level], "struct ptdesc *")
 def folio_of(page): return descriptor_of(page, "-", "struct folio *")
 
@@ -64,9 +67,8 @@ def kinds():
             yield page, "free" if left > 0 else kind
 
 def slab(name, obj):
-    page = compound_head(virt_to_page(obj))
-    s = slab_of(page)
-    index, rest = divmod(obj.value_() - page_to_virt(page).value_(), s.slab_cache.size.value_())
+    s = slab_of(virt_to_page(obj))
+    index, rest = divmod(obj.value_() - slab_start(s), s.slab_cache.size.value_())
     cache = s.slab_cache.name.string_().decode()
     check(cache == name and not rest and index < s.objects and 0 < s.inuse <= s.objects, "slab " + name,
           "%#x is object %d (+%d) of %d in a slab of %s" % (obj, index, rest, s.objects, cache))
@@ -124,8 +126,8 @@ def census():
     found, slabs, nr = collections.Counter(), collections.Counter(), prog["NR_PAGETABLE"].value_()
     for page, kind in kinds():
         found[kind] += 1
-        if kind.startswith("slab") and compound_head(page) == page:
-            slabs[slab_of(page).slab_cache.value_()] += 1
+        if kind.startswith("slab") and slab_start(s := slab_of(page)) == page_to_virt(page).value_():
+            slabs[s.slab_cache.value_()] += 1
     nodes = {i: prog["node_data"][i] for i in for_each_online_node(prog)}
     want = sum(area.nr_free.value_() << o for n in nodes.values() for z in n.node_zones for o, area in enumerate(z.free_area))
     check(found["free"] == want > 0, "census free", "%d pages, the zones count %d" % (found["free"], want))
@@ -149,7 +151,12 @@ def crash():
     def seen(name, lines):
         no = [line for line in lines() if not re.search(line, said, re.M)]
         check(not no, name, "does not say " + " nor ".join(no) if no else "says the same")
-    mm, page = task.mm, compound_head(virt_to_page(task.mm))
+    mm = task.mm
+    def slab_lines():
+        s, page, end = slab_of(virt_to_page(mm)), virt_to_page(mm), "^task %x %x$" % (task, mm)
+        if hasattr(s, "addr"):
+            return ["^slab %x %x %x %x %d mm_struct$" % (page, s, s.addr, s.slab_cache, s.objects), end]
+        return ["^%x .* mm_struct$" % s.slab_cache, r"^ *\[%x\]" % mm, "^ *%x  %x +0 +%d " % (s, slab_start(s), s.objects), end]
     def table_lines(addr):
         return ["^entry %x %d %x$" % (addr, size.bit_length() - 1, entry) for _, _, entry, size in walk(mm, addr)]
     def folio_lines(kind, addr, offset):
@@ -157,8 +164,7 @@ def crash():
         f = folio_of(head)
         return ["^word %x %s%08x$" % (addr, kind.encode()[3::-1].hex(), offset),
                 "^folio %x %x %x %x %d %x$" % (addr, head, f.mapping, f.index, f._refcount.counter, f.flags)]
-    section("crash slab", seen, "crash slab", lambda: ["^%x .* mm_struct$" % slab_of(page).slab_cache, r"^ *\[%x\]" % mm,
-            "^ *%x  %x +0 +%d " % (page, page_to_virt(page), slab_of(page).objects), "^task %x %x$" % (task, mm)])
+    section("crash slab", seen, "crash slab", slab_lines)
     for kind, (addr, offset) in looked_at.items():
         section("crash table " + kind, seen, "crash table " + kind, lambda: table_lines(addr))
         section("crash folio " + kind, seen, "crash folio " + kind, lambda: folio_lines(kind, addr, offset))
@@ -187,8 +193,10 @@ def plants():
     ptes = {kind: Object(prog, "unsigned long *", page_to_virt(t)) for kind, t in table.items()}
     f, pte = {kind: folio_of(p) for kind, p in page.items()}, ptes["large"][looked_at["large"][0] >> 12 & 511]
     area = prog["node_data"][0].node_zones[prog["ZONE_DMA32"]].free_area[0]
+    s = slab_of(virt_to_page(task.mm))
+    marked = virt_to_page(task.mm) if hasattr(s, "addr") else compound_head(virt_to_page(task.mm))
     def mark(page): return (page.memdesc.v, 0) if memdesc_of(page) else (page.page_type, 0xffffffff)
-    yield "the type of a slab", *mark(compound_head(virt_to_page(task.mm))), ["slab mm_struct", "census slab", "crash slab"]
+    yield "the type of a slab", *mark(marked), ["slab mm_struct", "census slab", "crash slab"]
     yield "the type of a page table", *mark(table["anon"]), ["table anon", "census table"]
     yield "the owner of the pgd", ptdesc_of(virt_to_page(task.mm.pgd), "pgd").pt_mm, 0, ["pgd " + kind for kind in MAPPED]
     yield "the deposited page table", ptdesc_of(table["huge"], "pmd").pmd_huge_pte, page["anon"], ["table huge"]
