@@ -1,13 +1,13 @@
 #!/usr/bin/python3
 """dump.py [--plant] DIR VMLINUX: judge what lab/dump left in DIR; each check prints `ok` or `FAIL`.
 
-vmcore: drgn walks from the pid and the addresses on the guest's console to slab objects, page tables and folios by the
-kernel's own debug information, and counts all pages against the kernel's counters. crash.txt: what crash said of the same.
+vmcore: drgn walks from the pid and the addresses on the guest's console to slab objects, page tables, folios and the network
+pages below a socket's packets by the kernel's own debug information, and counts all pages against the kernel's counters. crash.txt: what crash said of the same.
 filtered: which pages makedumpfile left out, by what they are; then the walk without them. lab/expected/dump.txt has the rules.
 --plant damages what drgn reads, in one place after the other: exactly the checks that look there must fail.
 """
 import collections, contextlib, io, os, re, struct, sys
-from drgn import FaultError, Object, Program, sizeof
+from drgn import FaultError, Object, Program, cast, sizeof
 from drgn.helpers.linux import *
 each = rbtree_inorder_for_each_entry
 PFN_MASK = 0xffffffffff000
@@ -34,7 +34,10 @@ def memdesc_of(page):
 
 def page_type_of(page):
     """The type's name, such as "slab"; "-" when there is neither a descriptor nor a page type."""
-    return memdescs[memdesc_of(page) & 15] if memdesc_of(page) else types.get(page.page_type.value_() >> 24, "-")
+    if memdesc_of(page):
+        return memdescs[memdesc_of(page) & 15]
+    type = types.get(page.page_type.value_() >> 24, "-")
+    return "-" if type in memdescs.values() else type # a page table says it twice, and once is not enough
 
 def descriptor_of(page, type, struct):
     head = compound_head(page)
@@ -46,6 +49,18 @@ def slab_of(page): return descriptor_of(page, "slab", "struct slab *")
 def slab_start(s):
     """The address of its first object; slabs have it where they are no overlay of struct page."""
     return s.addr.value_() if hasattr(s, "addr") else page_to_virt(Object(prog, "struct page *", s)).value_()
+def is_net(page):
+    """Network pages of the base have no type, but what the pool writes where the word is now."""
+    return page_type_of(page) == "net" if "net" in memdescs.values() else page.pp_magic.value_() & ~3 == 0xdead000000000040
+def net_of(page):
+    """The (first) page by what it says itself, and its page_pool."""
+    head = compound_head(page)
+    if not is_net(head):
+        raise ValueError("pfn %#x is no network page" % page_to_pfn(page))
+    if not memdesc_of(head):
+        return head, head.pp
+    pp = descriptor_of(head, "net", "struct netmem_desc *").pp
+    return Object(prog, "struct page *", pp.netmem), pp.pp
 def ptdesc_of(page, level): return descriptor_of(page, rules[tables_have, level], "struct ptdesc *")
 def folio_of(page): return descriptor_of(page, "-", "struct folio *")
 
@@ -53,7 +68,9 @@ def kind_of(page):
     head = compound_head(page)
     type, word, tail = page_type_of(head), head.mapping.value_() & 3, "" if page == head else "-tail"
     if type != "-":
-        return "slab-odd" if type == "slab" and word & 1 and not tail else type
+        return "slab-odd" if overlay and type == "slab" and word & 1 and not tail else type
+    if is_net(head):
+        return "net"
     if PageReserved(head) or not head._refcount.counter.value_():
         return "kernel"
     return "anon" + tail if word == 1 else "cache" + tail if PageLRU(head) else "kernel"
@@ -121,13 +138,31 @@ def folio(kind, mm, addr, offset):
     back = [(v.vm_start + ((f.index - v.vm_pgoff) + nr) * 4096).value_() for v in vmas if v.vm_mm == mm]
     check(word & 3 == (kind != "file") and addr in back, "rmap " + kind, "mapped at " + " ".join(map(hex, back)))
 
+def socket():
+    """The packets that wait in the socket, each in a page of one CPU's system_page_pool."""
+    sk = cast("struct socket *", fget(task, netfd).private_data).sk
+    pools = [per_cpu(prog["system_page_pool"], c) for c in for_each_online_cpu(prog)]
+    head = sk.sk_receive_queue.address_of_()
+    skb, nr, wrong = head.next, 0, []
+    while skb != cast("struct sk_buff *", head):
+        page = virt_to_page(skb.head)
+        said, pool = net_of(page)
+        data, start = skb.head.value_() + skb.transport_header.value_() + 8, struct.pack("<I4s", 0, b"net")
+        if said != compound_head(page) or pool not in pools or not skb.pp_recycle or prog.read(data, 8) != start:
+            wrong.append("%#x in pfn %#x, which says %#x and pool %#x" % (skb, page_to_pfn(page), said, pool))
+        skb, nr = skb.next, nr + 1
+    check(nr == 8 == sk.sk_receive_queue.qlen and not wrong, "packets", "%d; wrong: %s" % (nr, ", ".join(wrong) or "none"))
+
 def census():
     """The pages of each type against what the kernel counts."""
     found, slabs, nr = collections.Counter(), collections.Counter(), prog["NR_PAGETABLE"].value_()
+    nets = collections.Counter()
     for page, kind in kinds():
         found[kind] += 1
         if kind.startswith("slab") and slab_start(s := slab_of(page)) == page_to_virt(page).value_():
             slabs[s.slab_cache.value_()] += 1
+        if kind == "net":
+            nets[net_of(page)[1].value_()] += 1
     nodes = {i: prog["node_data"][i] for i in for_each_online_node(prog)}
     want = sum(area.nr_free.value_() << o for n in nodes.values() for z in n.node_zones for o, area in enumerate(z.free_area))
     check(found["free"] == want > 0, "census free", "%d pages, the zones count %d" % (found["free"], want))
@@ -138,12 +173,18 @@ def census():
     wrong = ["%#x: %d, counted %d" % (c, slabs[c], want.get(c, 0)) for c in {*slabs, *want} if slabs[c] != want.get(c, 0)]
     check(slabs and not wrong, "census slab", "%d slabs of %d caches; wrong: %s" % (sum(slabs.values()), len(want), ", ".join(wrong) or "none"))
 
+    want = {p.value_(): (p.pages_state_hold_cnt - p.pages_state_release_cnt.counter).value_()
+            for p in (per_cpu(prog["system_page_pool"], c) for c in for_each_online_cpu(prog))}
+    wrong = ["%#x: %d, counted %d" % (p, nets[p], want.get(p, 0)) for p in {*nets, *want} if nets[p] != want.get(p, 0)]
+    check(found["net"] >= 8 and not wrong, "census net", "%d pages of %d pools; wrong: %s" % (found["net"], len(want), ", ".join(wrong) or "none"))
+
 def walks():
     section("slab task_struct", slab, "task_struct", task)
     section("slab mm_struct", slab, "mm_struct", task.mm)
     for kind, (addr, offset) in looked_at.items():
         section("table " + kind, tables, kind, task.mm, addr)
         section("folio " + kind, folio, kind, task.mm, addr, offset)
+    section("packets", socket)
     section("census", census)
 
 def crash():
@@ -164,7 +205,13 @@ def crash():
         f = folio_of(head)
         return ["^word %x %s%08x$" % (addr, kind.encode()[3::-1].hex(), offset),
                 "^folio %x %x %x %x %d %x$" % (addr, head, f.mapping, f.index, f._refcount.counter, f.flags)]
+    def net_lines():
+        skb = cast("struct socket *", fget(task, netfd).private_data).sk.sk_receive_queue.next
+        page = virt_to_page(skb.head)
+        said, pool = net_of(page)
+        return ["^net %x %x %x$" % (page, said, pool)]
     section("crash slab", seen, "crash slab", slab_lines)
+    section("crash net", seen, "crash net", net_lines)
     for kind, (addr, offset) in looked_at.items():
         section("crash table " + kind, seen, "crash table " + kind, lambda: table_lines(addr))
         section("crash folio " + kind, seen, "crash folio " + kind, lambda: folio_lines(kind, addr, offset))
@@ -183,7 +230,7 @@ def filters():
         lost.update([page_to_pfn(page).value_()] if kind == "slab-odd" else [])
     for kind in sorted({*pages, *(k for what, k in rules if what == "filter")}):
         n, must = count[kind], rules.get(("filter", kind), "in the rules")
-        check(n[must] == sum(n.values()) and (pages[kind] or kind == "slab-odd"), "filter " + kind, "%d pages, those not zero: %s; must be %s"
+        check(n[must] == sum(n.values()) and (pages[kind] or kind in may_lack), "filter " + kind, "%d pages, those not zero: %s; must be %s"
               % (pages[kind], ", ".join("%d %s" % (i, s) for s, i in sorted(n.items()) if i) or "none", must))
 
 def plants():
@@ -194,10 +241,18 @@ def plants():
     f, pte = {kind: folio_of(p) for kind, p in page.items()}, ptes["large"][looked_at["large"][0] >> 12 & 511]
     area = prog["node_data"][0].node_zones[prog["ZONE_DMA32"]].free_area[0]
     s = slab_of(virt_to_page(task.mm))
+    net = virt_to_page(cast("struct socket *", fget(task, netfd).private_data).sk.sk_receive_queue.next.head)
     marked = virt_to_page(task.mm) if hasattr(s, "addr") else compound_head(virt_to_page(task.mm))
     def mark(page): return (page.memdesc.v, 0) if memdesc_of(page) else (page.page_type, 0xffffffff)
     yield "the type of a slab", *mark(marked), ["slab mm_struct", "census slab", "crash slab"]
     yield "the type of a page table", *mark(table["anon"]), ["table anon", "census table"]
+    if memdesc_of(net):
+        desc = descriptor_of(net, "net", "struct netmem_desc *").pp
+        yield "the type of a network page", *mark(net), ["packets", "census net", "crash net"]
+        yield "the page of a network page", desc.netmem, net + 1, ["packets", "crash net"]
+        yield "the pool of a network page", desc.pp, 64, ["packets", "census net", "crash net"]
+    else:
+        yield "the mark of a network page", net.pp_magic, 0, ["packets", "census net", "crash net"]
     yield "the owner of the pgd", ptdesc_of(virt_to_page(task.mm.pgd), "pgd").pt_mm, 0, ["pgd " + kind for kind in MAPPED]
     yield "the deposited page table", ptdesc_of(table["huge"], "pmd").pmd_huge_pte, page["anon"], ["table huge"]
     yield "a PTE", pte, pte + 4096, ["content large", "folio large", "rmap large", "crash table large"]
@@ -234,6 +289,7 @@ def plant():
 with open(os.path.dirname(os.path.abspath(__file__)) + "/expected/dump.txt") as f:
     rules = {(what, name): value for what, name, value, *_ in (line.split() for line in f if line[0] != "#")}
 told = open(where + "/console", errors="replace").read()
+netfd = int(re.search(r"^DUMP net (\d+)", told, re.M).group(1))
 looked_at = {k: (int(a, 16), int(a, 16) - int(s, 16)) for k, s, a in re.findall(r"^DUMP map (\w+) (\w+) (\w+)", told, re.M)}
 prog, left, filtered = Program(), Program(), os.path.exists(where + "/filtered")
 try:
@@ -244,8 +300,10 @@ try:
 except Exception as e:
     sys.exit("error: drgn cannot read %s: %s\n  next: drgn -c %s -s %s; less %s/console" % (core, e, core, vmlinux, where))
 memdescs = {n: t[8:].lower() for t, n in prog.type("enum memdesc_type").enumerators if n} if prog.type("struct page").has_member("memdesc") else {}
+overlay = not prog.type("struct slab").has_member("addr") # of struct page
 tables_have = "ptdesc" if prog.type("struct ptdesc").has_member("pt_page") else "table" # descriptors of their own, or page types
 types = {n: t[5:] for t, n in prog.type("enum pagetype").enumerators if t != "PGTY_mapcount_underflow"}
+may_lack = {"slab-odd", *{"large_kmalloc"}.difference(types.values())} # pages of this kind: by chance, or because there is no such type
 for look in [plant] if planting else [walks, crash]:
     section(look.__name__, look)
 if not planting:
