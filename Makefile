@@ -36,8 +36,8 @@ layout: ## the members of struct page and the descriptors against a list; code t
 	@lab/deps && lab/tree && lab/layout $(if $(RECORD),-r $$(sed -n 's/^# flavour //p' lab/expected/layout.txt))
 bench: ## instruction counts of base, each chapter's end and the whole series, side by side
 	@lab/deps && lab/tree && lab/bench
-hotremove: ## a DIMM with huge pages is taken away from the debug kernel: their page tables go with it
-	@lab/deps && lab/tree && lab/build debug && lab/hotremove
+hotremove: ## a DIMM with huge pages is taken away from the debug kernel: their page tables go with it (PLANT=1: show that it can fail)
+	@lab/deps && lab/tree && lab/build debug && lab/hotremove $(if $(PLANT),--plant)
 um: ## the KUnit suites in a user mode kernel, natively (BENCH=1: nanoseconds of base and series, too)
 	@lab/deps && lab/tree && lab/um $(if $(BENCH),-b)
 arm64: ## the KUnit suites and the series' own selftests on arm64, under QEMU
