@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export ACCEL CPUS FULL SUITE QUICK JOBS FROM CHAPTER PLANT KSRC
-.PHONY: help run test tree export check map gates kunit selftests mutants bisect lint layout bench hotremove um arm64 dump audit \
+.PHONY: help run test tree export check map gates kunit boots selftests mutants bisect lint layout bench hotremove um arm64 dump audit \
 	mail bump deb shell clean
 
 help: ## this list
@@ -24,6 +24,8 @@ gates: ## no indirect call in the free path, retpolines off and on (PLANT=1: sho
 	@lab/deps && lab/tree && lab/gates
 kunit: ## the KUnit suites in the guest (SUITE=glob narrows it, DEBUG=1 takes the debug kernel)
 	@lab/deps && lab/tree && lab/build $(if $(DEBUG),debug,lab) && lab/kunit -o $(if $(DEBUG),debug,lab)
+boots: ## the KUnit suites under slab debugging, KASAN, KFENCE, DEBUG_PAGEALLOC and the like (NAMES="..." narrows it)
+	@lab/deps && lab/tree && lab/boots $(NAMES)
 selftests: ## the quick selftests (FULL=1: all of selftests/mm; CPUS=n; DEBUG=1 takes the debug kernel)
 	@lab/deps && lab/tree && lab/build $(if $(DEBUG),debug,lab) && lab/selftests -o $(if $(DEBUG),debug,lab)
 mutants: ## each break in lab/mutants/ must turn exactly the tests it names red (NAMES="..." narrows it)

@@ -43,3 +43,12 @@ quiet() {
 
 # series_patches [CHAPTER]: the paths below patches/, in order.
 series_patches() { grep -E "^${1:-[a-z]+}/[^ ]+\.patch$" "$top/patches/series" || true; }
+
+# built COMMIT: what a kernel is built from; documentation and the tests of user space are not.
+built() {
+	git -C "$tree" ls-tree "$1" | grep -vP '\t(Documentation|MAINTAINERS|tools)$'
+	git -C "$tree" ls-tree "$1" tools/ | grep -vP '\ttools/testing$'
+}
+
+# fragments FLAVOUR: its files below configs/.
+fragments() { awk -v f="$1" '$1 == f { $1 = ""; print }' "$top/configs/flavours"; }
