@@ -52,3 +52,10 @@ built() {
 
 # fragments FLAVOUR: its files below configs/.
 fragments() { awk -v f="$1" '$1 == f { $1 = ""; print }' "$top/configs/flavours"; }
+
+# What the guest of the selftests has, whoever starts it. Two network cards that see each other, and whatever they map for
+# DMA is bounced: net/netmem wants both. On a busy machine a virtual CPU may have to wait for longer than the 20 s after
+# which it is taken for stuck.
+selftests_append='log_buf_len=4M bdev_allow_write_mounted=1 kunit.enable=0 swiotlb=force watchdog_thresh=30 rcupdate.rcu_cpu_stall_timeout=60'
+selftests_nics=(-q -netdev -q 'hubport,id=h0,hubid=0' -q -device -q 'vmxnet3,netdev=h0,mac=52:54:00:00:00:01'
+	-q -netdev -q 'hubport,id=h1,hubid=0' -q -device -q 'vmxnet3,netdev=h1,mac=52:54:00:00:00:02')
