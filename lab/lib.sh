@@ -50,6 +50,12 @@ built() {
 	git -C "$tree" ls-tree "$1" tools/ | grep -vP '\ttools/testing$'
 }
 
+# judges: who says that a kernel is good, and by what: a verdict is theirs.
+judges() {
+	gcc -dumpfullversion
+	cat "$top"/lab/{splats,kunit-judge} "$top"/lab/expected/{splats,warnings}.txt
+}
+
 # fragments FLAVOUR: its files below configs/.
 fragments() { awk -v f="$1" '$1 == f { $1 = ""; print }' "$top/configs/flavours"; }
 
