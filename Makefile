@@ -1,8 +1,9 @@
 # Typed memory descriptors for Linux 6.12: one target a verb, `make help` lists them.
-SHELL := /bin/bash
+SHELL := $(CURDIR)/lab/lock
+.SHELLFLAGS = $(or $@,help)
 .DEFAULT_GOAL := help
-export ACCEL CPUS FULL SUITE QUICK JOBS FROM CHAPTER PLANT KSRC
-.PHONY: help run test tree export check map gates kunit boots selftests mutants bisect lint layout bench hotremove um arm64 dump audit \
+export ACCEL CPUS FULL SUITE QUICK JOBS FROM CHAPTER PLANT SECS KSRC
+.PHONY: help run test tree export check map gates kunit boots selftests mutants bisect lint layout bench hotremove stress um arm64 dump audit \
 	mail bump deb shell clean
 
 help: ## this list
@@ -40,6 +41,8 @@ bench: ## instruction counts of base, each chapter's end and the whole series, s
 	@lab/deps && lab/tree && lab/bench
 hotremove: ## a DIMM with huge pages is taken away from the debug kernel: their page tables go with it (PLANT=1: show that it can fail)
 	@lab/deps && lab/tree && lab/build debug && lab/hotremove $(if $(PLANT),--plant)
+stress: ## stress-ng's memory class for SECS=600 on CPUS=4 with little memory, debug kernel: no splat, no leak (PLANT=1: show that it can fail)
+	@lab/deps stress && lab/tree && lab/build debug && lab/stress
 um: ## the KUnit suites in a user mode kernel, natively (BENCH=1: nanoseconds of base and series, too)
 	@lab/deps && lab/tree && lab/um $(if $(BENCH),-b)
 arm64: ## the KUnit suites and the series' own selftests on arm64, under QEMU

@@ -26,7 +26,7 @@ verb() {
 	export LAB_LOG=$log
 }
 
-step() { printf '[%02d:%02d] %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*"; echo "== $*" >>"$log"; }
+step() { printf '[%02d:%02d] %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*"; echo "== $*" 2>/dev/null >>"$log" || true; }
 
 # quiet COMMAND...: print it, keep what it says in the log, show the end of that if it fails.
 quiet() {
