@@ -56,6 +56,9 @@ judges() {
 	cat "$top"/lab/{splats,kunit-judge} "$top"/lab/expected/{splats,warnings}.txt
 }
 
+# code OBJECT: its bytes of code that stay after boot.
+code() { size -A "$@" | awk '$1 ~ /text/ && $1 !~ /init|exit/ { n += $2 } END { print n }'; }
+
 # fragments FLAVOUR: its files below configs/.
 fragments() { awk -v f="$1" '$1 == f { $1 = ""; print }' "$top/configs/flavours"; }
 
